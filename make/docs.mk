@@ -1,0 +1,6 @@
+# The documentation's tables, which are made from the code.
+
+.PHONY: docs
+
+docs: $(PLAIN) ## rewrite the tables of README.md and docs/http.md from the code
+	@$(BIN)/python tools/tables.py

@@ -1,0 +1,1 @@
+"""What people did with predictions: read, measured, learned from, and taken away."""
