@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from diarist import engines
 from diarist.errors import ModelMissing
@@ -18,6 +19,12 @@ from diarist.settings import Settings
 def test_what_is_loaded_stands_in_the_version(embedded: Stages) -> None:
     assert embedded.model_version.endswith(":faster_whisper-tiny.en+attention+fine-segmentation-3.0+campplus")
     assert (embedded.window_duration, embedded.retries) == (12.0, True)
+
+
+def test_numpy_keeps_to_one_thread_beside_those_of_the_stages(embedded: Stages) -> None:
+    assert embedded
+    loaded = ThreadpoolController().select(internal_api="openblas").info()
+    assert [library["num_threads"] for library in loaded if "numpy" in library["filepath"]] == [1]
 
 
 def test_whisperx_and_pyannote_can_be_chosen_one_by_one() -> None:

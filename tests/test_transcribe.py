@@ -16,7 +16,7 @@ from diarist import audio, pipeline
 from diarist.errors import Cancelled, LanguageUnsupported
 from diarist.pipeline import Stages
 from diarist.request import Gates, Options
-from diarist.transcribe import Heard, inside, is_speech
+from diarist.transcribe import Heard, _Ear, inside, is_speech
 from diarist.types import SAMPLE_RATE, Draft, Progress, Segment, Span, Waveform, Word, unobserved
 
 JFK = "And so, my fellow Americans, ask not what your country can do for you, ask what you can do for your country."
@@ -183,6 +183,14 @@ def test_a_batch_too_large_for_the_gpu_is_halved(
     memory.sizes, memory._limit = [], 0
     with pytest.raises(RuntimeError, match="out of memory"):
         embedded.transcribe(jfk, windows, options=Options(), progress=unobserved)
+
+
+def test_windows_encoded_one_by_one_are_those_encoded_together(embedded: Stages, jfk: Waveform) -> None:
+    windows = (Span(0, 2.9), Span(3.0, 7.9), Span(8.0, 11.0))
+    whisper = embedded.transcribe.model  # type: ignore[attr-defined]
+    alone, together = (_Ear(whisper, jfk, "en", Options(), 5, one_by_one=one_by_one) for one_by_one in (True, False))
+    features = together._features(windows)
+    np.testing.assert_allclose(alone._encode(features), together._encode(features), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["silence", "noise", "tone", "chords", "hum"])

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import ThreadpoolController
+
 from diarist import __version__
 from diarist.errors import ModelMissing
 from diarist.models import ModelStore
@@ -35,6 +37,8 @@ def load(settings: Settings) -> Stages:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # oneDNN, inside CTranslate2, keeps some 2 MB for each of the last 1,024 lengths of audio that it has met.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
+    # NumPy's own threads would wait for each other beside the threads that the stages share the cores out to.
+    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     return _Loader(settings).stages()
 
 

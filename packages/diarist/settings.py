@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         8,
         ge=1,
         le=512,
-        description="speech windows transcribed at once; with asr faster_whisper, each CPU core takes 2 at most",
+        description="speech windows transcribed at once; with asr faster_whisper, each CPU core takes 6 at most",
     )
     beam_size: int = Field(5, ge=1, le=64, description="beams of the transcriber's search")
     models_dir: Path = Field(

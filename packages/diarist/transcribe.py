@@ -29,7 +29,9 @@ from diarist.windows import WINDOW_DURATION
 HOPELESS_LOG_PROBABILITY = -1.5  # nobody could have said this, however sure the model is that somebody spoke
 END_PADDING = 5.0  # seconds of silence after the longest window of a batch; without any, Whisper finds no end
 
-CPU_BATCH = 2  # windows; on a CPU core more are no faster, take more memory, and leave cores idle at the end
+CPU_BATCH = 6  # windows that a CPU core decodes at once, at most; more are no faster, see docs/adr/0016
+SMALLEST_CPU_BATCH = 2
+CPU_BATCHES = 16  # that a recording is cut into before batches grow, so that no core is idle while another decodes
 END_SLACK = 0.03  # seconds before a window's end, a frame of attention and a half, in which no word begins
 SPARE_SECONDS = 2.0  # added to a window's length when its share of Whisper's tokens for 30 s is counted
 
@@ -63,7 +65,7 @@ class FasterWhisperTranscriber:
             local_files_only=True,
         )
         self.name, self._beam_size = name, beam_size
-        self._batch_size = min(batch_size, CPU_BATCH) if on_cpu else batch_size
+        self._batch_size, self._on_cpu = batch_size, on_cpu
 
     @property
     def model(self) -> Any:  # noqa: ANN401 - faster-whisper ships no types
@@ -76,7 +78,7 @@ class FasterWhisperTranscriber:
         language, probability = options.language, None
         if language is None:
             language, probability = self._detect_language(waveform, windows, options)
-        hear = _Ear(self._model, waveform, language, options, self._beam_size)
+        hear = _Ear(self._model, waveform, language, options, self._beam_size, one_by_one=self._on_cpu)
         batches = self._batches(windows)
 
         def run(batch: Sequence[Span]) -> list[Segment]:
@@ -93,7 +95,8 @@ class FasterWhisperTranscriber:
         So no worker begins the longest when the others are done. What is together does not depend on their number.
         """
         alike = sorted(windows, key=lambda window: -window.duration)
-        return [alike[first : first + self._batch_size] for first in range(0, len(alike), self._batch_size)]
+        size = min(self._batch_size, cpu_batch(len(alike))) if self._on_cpu else self._batch_size
+        return [alike[first : first + size] for first in range(0, len(alike), size)]
 
     def _detect_language(
         self, waveform: Waveform, windows: tuple[Span, ...], options: Options
@@ -126,11 +129,21 @@ class Heard:
 class _Ear:
     """One request's windows -> what is heard in each; the encoder runs over no more than the longest needs."""
 
-    def __init__(self, model: Any, waveform: Waveform, language: str, options: Options, beam_size: int) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - faster-whisper ships no types
+        waveform: Waveform,
+        language: str,
+        options: Options,
+        beam_size: int,
+        *,
+        one_by_one: bool,  # for the encoder, which on a CPU is quicker so
+    ) -> None:
         from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415 - slow to import
         from faster_whisper.transcribe import get_suppressed_tokens  # noqa: PLC0415
 
         self._model, self._waveform, self._options, self._beam_size = model, waveform, options, beam_size
+        self._one_by_one = one_by_one
         self._tokenizer = Tokenizer(
             model.hf_tokenizer, model.model.is_multilingual, task=options.task, language=language
         )
@@ -150,7 +163,7 @@ class _Ear:
         return heard
 
     def _hear(self, windows: Sequence[Span], *, no_repeat_ngram_size: int = 0) -> list[Heard]:
-        encoded = self._model.encode(self._features(windows))
+        encoded = self._encode(self._features(windows))
         room = _most_tokens(windows, self._model.max_length)
         prompt = self._prompt(room)
         results = self._model.model.generate(
@@ -187,6 +200,18 @@ class _Ear:
             [np.pad(one, ((0, 0), (0, num_frames - one.shape[1])), constant_values=one.min()) for one in features]
         )
 
+    def _encode(self, features: NDArray[np.float32]) -> Any:  # noqa: ANN401 - a StorageView of CTranslate2
+        """The encoder's output, `(num_windows, num_frames / 2, dimension)`.
+
+        Attention over two windows of 17 s takes more than 32 MB, which the C library fetches from the system and
+        gives back each time: a third slower than one window after the other.
+        """
+        if not self._one_by_one:
+            return self._model.encode(features)
+        from ctranslate2 import StorageView  # noqa: PLC0415 - compiled library
+
+        return StorageView.from_array(np.concatenate([self._model.encode(one[None]) for one in features]))
+
     def _prompt(self, room: int) -> list[int]:
         """Hot words, the end of the text before as far as the decoder holds it beside `room` tokens, and the task."""
         text = self._options.initial_prompt
@@ -218,6 +243,15 @@ def _most_tokens(windows: Sequence[Span], for_30_s: int) -> int:
     """How many tokens the longest window may hold: a loop goes on for as long as it is let."""
     longest = max(window.duration for window in windows)
     return math.ceil(for_30_s * (longest + SPARE_SECONDS) / WINDOW_DURATION)
+
+
+def cpu_batch(num_windows: int) -> int:
+    """How many windows of a recording a CPU core decodes at once.
+
+    >>> [cpu_batch(num_windows) for num_windows in (1, 32, 60, 1000)]
+    [2, 2, 4, 6]
+    """
+    return min(CPU_BATCH, max(SMALLEST_CPU_BATCH, math.ceil(num_windows / CPU_BATCHES)))
 
 
 def check_folder(folder: Path) -> None:
