@@ -10,8 +10,8 @@ from itertools import pairwise, starmap
 import numpy as np
 
 from diarist.segments import PHRASE_GAP, SENTENCE_ENDS
-from diarist.types import Diarization, Span, Turn, Word
-from diarist.viterbi import Floats, smooth
+from diarist.types import Diarization, Floats, Span, Turn, Word
+from diarist.viterbi import smooth
 
 NEAREST_GAP = 2.0  # seconds: a word further from every turn than this belongs to nobody
 CHANGE = 1.5  # what a change of speaker costs inside a phrase, in words given against the diarization …

@@ -7,7 +7,6 @@ same time, so a phrase goes only where it is both: much quieter, and mostly the 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -17,6 +16,7 @@ import numpy as np
 from diarist.coverage import touching, union, without
 from diarist.errors import BadRequest
 from diarist.segments import phrases
+from diarist.text import plain
 from diarist.types import Samples, Span, Waveform, Word
 
 CROSSTALK_BELOW = 10.0  # dB by which crosstalk is quieter than its source: the least that hybrids and headsets promise
@@ -59,9 +59,9 @@ def _is_crosstalk(
     phrase: Sequence[Word], index: int, channels: Sequence[Waveform], words: Sequence[Sequence[Word]]
 ) -> bool:
     span = _hull(phrase)
-    own = Counter(map(_plain, phrase))
+    own = Counter(plain(word.text) for word in phrase)
     for louder in _louder(span, index, channels):
-        said = Counter(_plain(word) for word in words[louder] if word.span.gap(span) <= SAME_TIME)
+        said = Counter(plain(word.text) for word in words[louder] if word.span.gap(span) <= SAME_TIME)
         if (own & said).total() >= SAME_WORDS * len(phrase):
             return True
     return False
@@ -82,10 +82,6 @@ def _level(waveform: Waveform, span: Span) -> float:
     """Mean level in dB below full scale."""
     samples = waveform.crop(span)
     return 10 * float(np.log10(np.dot(samples, samples) / max(1, len(samples)) + 1e-12))
-
-
-def _plain(word: Word) -> str:
-    return re.sub(r"\W", "", word.text.lower())
 
 
 def own_speech(

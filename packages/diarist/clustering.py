@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarist.request import Options
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from diarist.types import Floats, Ints
 
 CUT = 0.5  # cosine distance at which windows are no longer joined into one group
 SAME_SPEAKER = 0.66  # cosine similarity from which the centroids of two long groups are one voice …

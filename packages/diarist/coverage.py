@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 
+from diarist.text import plain
 from diarist.types import Span, Word
 
 BREATH = 0.5  # seconds of pause between words that the segmentation may still call speech
@@ -44,18 +44,14 @@ def with_found(words: Sequence[Word], found: Sequence[Word]) -> tuple[Word, ...]
     taken = union(word.span for word in words)
     spans: dict[str, list[Span]] = {}
     for word in words:
-        spans.setdefault(_plain(word), []).append(word.span)
+        spans.setdefault(plain(word.text), []).append(word.span)
 
     def is_new(word: Word) -> bool:
         shared = sum(word.span.overlap(span) for span in touching(word.span, taken))
-        beside = any(span.gap(word.span) < SAME_WORD for span in spans.get(_plain(word), ()))
+        beside = any(span.gap(word.span) < SAME_WORD for span in spans.get(plain(word.text), ()))
         return not beside and shared <= word.span.duration / 2
 
     return tuple(sorted([*words, *filter(is_new, found)], key=lambda word: word.span))
-
-
-def _plain(word: Word) -> str:
-    return re.sub(r"\W", "", word.text.casefold())
 
 
 def touching(span: Span, others: Sequence[Span]) -> Iterator[Span]:

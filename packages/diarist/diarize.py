@@ -19,8 +19,6 @@ from diarist.pooling import (
     BIN,
     BINS_PER_BLOCK,
     Bins,
-    Floats,
-    Ints,
     bin_embeddings,
     deciding_chunk,
     pool_frames,
@@ -28,7 +26,7 @@ from diarist.pooling import (
 )
 from diarist.request import Options
 from diarist.segmentation import FRAME_DURATION, FRAME_STEP, Activity, frame_edge, runs
-from diarist.types import Diarization, Progress, Span, Turn, Waveform
+from diarist.types import Diarization, Floats, Ints, Progress, Span, Turn, Waveform
 from diarist.viterbi import smooth
 
 SWITCH = 0.4  # what changing the speaker between two bins costs, in cosine similarity, within a local voice …

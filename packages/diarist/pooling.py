@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 from diarist.batching import in_threads
 from diarist.networks import EmbeddingNetwork
 from diarist.segmentation import FRAME_DURATION, FRAME_STEP, POWERSET, Activity
-from diarist.types import SAMPLE_RATE, Progress, Samples
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from diarist.types import SAMPLE_RATE, Floats, Ints, Progress, Samples
 
 BIN = 0.1  # seconds; frames are summed into bins, and every window is a whole number of bins
 BINS_PER_BLOCK = 100  # the trunk hears 10 s at once: its context mask is an average over its input

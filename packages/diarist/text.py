@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 SPACELESS = frozenset({"zh", "yue", "ja", "th", "lo", "my", "km"})
@@ -27,6 +28,15 @@ def separator(language: str | None) -> str:
     (' ', '', ' ')
     """
     return "" if language in SPACELESS else " "
+
+
+def plain(word: str) -> str:
+    """A word by which two hearings of it can be compared: its letters and digits, whatever their case.
+
+    >>> plain("Don't,"), plain("STRASSE") == plain("Straße")
+    ('dont', True)
+    """
+    return re.sub(r"\W", "", word.casefold())
 
 
 def join(words: Iterable[str], language: str | None) -> str:

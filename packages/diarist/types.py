@@ -17,6 +17,8 @@ SAMPLE_RATE = 16_000  # samples per second; what Whisper, segmentation and embed
 
 Timing = Literal["ctc", "attention", "interpolated"]
 Samples = NDArray[np.float32]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from diarist.types import Floats, Ints
 
 
 def smooth(scores: Floats, costs: Floats) -> Ints:
