@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from diarist import engines
+from diarist import audio, engines
 from diarist.models import ModelStore
 from diarist.pipeline import Stages
 from diarist.settings import Settings
+from diarist.types import Waveform
 
 _BESIDE_THE_REPOSITORY = Path(__file__).parents[2] / "shared" / "audio"
 
@@ -74,3 +75,9 @@ def sample(store: ModelStore) -> Path:
 def embedded() -> Stages:
     """The embedded engines, loaded once for all tests."""
     return engines.load(Settings(profile="embedded"))
+
+
+@pytest.fixture(scope="session")
+def jfk(recordings: Path) -> Waveform:
+    """Eleven seconds of one voice: "And so my fellow Americans …"."""
+    return audio.decode(recordings / "misc" / "jfk.flac", max_duration_seconds=60)

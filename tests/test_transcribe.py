@@ -26,11 +26,6 @@ def words_of(text: str) -> list[str]:
     return str(EnglishTextNormalizer()(text)).split()
 
 
-@pytest.fixture(scope="module")
-def jfk(recordings: Path) -> Waveform:
-    return audio.decode(recordings / "misc" / "jfk.flac", max_duration_seconds=60)
-
-
 def test_a_known_sentence_is_heard_word_for_word(embedded: Stages, jfk: Waveform) -> None:
     transcript = pipeline.transcribe(jfk, embedded, Options())
     assert words_of(" ".join(segment.text for segment in transcript.segments)) == words_of(JFK)

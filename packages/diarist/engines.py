@@ -74,6 +74,7 @@ class _Loader:
             model_version=self._version(),
             window_duration=WINDOW_DURATION if self._asr == "whisperx" else SHORT_WINDOW_DURATION,
             retries=self._settings.vad == "segmentation",
+            diarize_beside=self._diarizer == "fine" and self._device == "cuda",  # fine runs on the CPU's cores
         )
 
     def _require_libraries(self) -> None:

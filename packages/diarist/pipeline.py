@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Protocol
 
 from diarist.assign import assign_speakers
+from diarist.beside import beside
 from diarist.channels import check_channels, own_spans, own_speech, own_words
 from diarist.clustering import count_notes
 from diarist.coverage import uncovered_seconds, uncovered_spans, with_found, words_in_speech
@@ -83,6 +84,7 @@ class Stages:
     model_version: str  # what is loaded: names of the weights and of the methods
     window_duration: float = WINDOW_DURATION  # seconds of speech that the transcriber hears at once, at most
     retries: bool = True  # false where the transcriber finds its windows itself
+    diarize_beside: bool = False  # true where diarizing takes other hardware than transcribing: both go on at once
 
 
 def transcribe(
@@ -102,9 +104,11 @@ def transcribe(
     """
     clock = _Clock(observer)
     voices = _learn(known, stages, clock)  # first: what is wrong with a clip is soon told
-    heard = _hear(waveform, stages, options, clock)
-    heard = _hear_again(heard, uncovered_spans(heard.speech, heard.words), stages, options, clock)
-    return _with_speakers(heard, voices, stages, options, clock)
+    activity = _segment(waveform, stages, clock)
+    with _diarizing(waveform, activity, stages, options) as diarize:
+        heard = _hear(waveform, activity, stages, options, clock)
+        heard = _hear_again(heard, uncovered_spans(heard.speech, heard.words), stages, options, clock)
+        return _with_speakers(heard, diarize, voices, stages, options, clock=clock)
 
 
 def diarize_again(
@@ -127,14 +131,14 @@ def diarize_again(
     _check_inside(earlier.words, waveform.duration)
     clock = _Clock(observer)
     voices = _learn(known, stages, clock)
-    with clock.stage("segment") as progress:
-        activity = stages.segment(waveform, progress=progress)
+    activity = _segment(waveform, stages, clock)
     notes = tuple(note for note in earlier.notes if not _ABOUT_SPEAKERS.match(note))
     if earlier.model_version not in {"", stages.model_version}:
         notes = tuple(dict.fromkeys([*notes, f"the words are of {earlier.model_version}"]))
     written = _written_in(earlier)
     heard = _Heard(waveform, activity, speech_spans(activity), earlier.language, written, earlier.words, notes)
-    return _with_speakers(heard, voices, stages, options, clock)
+    with _diarizing(waveform, activity, stages, options) as diarize:
+        return _with_speakers(heard, diarize, voices, stages, options, clock=clock)
 
 
 def transcribe_channels(
@@ -153,8 +157,10 @@ def transcribe_channels(
     labels = [f"SPEAKER_{index:02d}" for index in range(len(channels))]
     whole = Span(0.0, channels[0].duration)
     clock = _Clock(observer)
+    parts = [clock.part(index, len(channels)) for index in range(len(channels))]
     heard = tuple(
-        _hear(waveform, stages, options, clock.part(index, len(channels))) for index, waveform in enumerate(channels)
+        _hear(waveform, _segment(waveform, stages, part), stages, options, part)
+        for waveform, part in zip(channels, parts, strict=True)
     )
     heard = tuple(
         _hear_again(
@@ -162,7 +168,7 @@ def transcribe_channels(
             own_spans(index, channels, uncovered_spans(channel.speech, channel.words)),
             stages,
             options,
-            clock.part(index, len(channels)),
+            parts[index],
         )
         for index, channel in enumerate(heard)
     )
@@ -230,11 +236,32 @@ def _vector_of(clip: Waveform, number: int, stages: Stages) -> Vector:
     return vector
 
 
-def _hear(waveform: Waveform, stages: Stages, options: Options, clock: _Clock) -> _Heard:
+def _segment(waveform: Waveform, stages: Stages, clock: _Clock) -> Activity:
     with clock.stage("segment") as progress:
-        activity = stages.segment(waveform, progress=progress)
-        speech = speech_spans(activity)  # where anyone speaks
-        windows = speech_windows(activity, longest=stages.window_duration)  # cut where nobody speaks, or changes
+        return stages.segment(waveform, progress=progress)
+
+
+@contextmanager
+def _diarizing(
+    waveform: Waveform, activity: Activity, stages: Stages, options: Options
+) -> Iterator[Callable[[Progress], Diarization]]:
+    """Who spoke when, when it is asked for; worked on from now on where that takes other hardware."""
+
+    def work(progress: Progress) -> Diarization:
+        return stages.diarize(waveform, activity, options=options, progress=progress)
+
+    if not options.diarize:
+        yield lambda _: _NOBODY
+    elif stages.diarize_beside:
+        with beside(work) as result:
+            yield result
+    else:
+        yield work
+
+
+def _hear(waveform: Waveform, activity: Activity, stages: Stages, options: Options, clock: _Clock) -> _Heard:
+    speech = speech_spans(activity)  # where anyone speaks
+    windows = speech_windows(activity, longest=stages.window_duration)  # cut where nobody speaks, or changes
     with clock.stage("transcribe") as progress:
         draft = stages.transcribe(waveform, windows, options=options, progress=progress)
     with clock.stage("align") as progress:
@@ -266,13 +293,16 @@ def _second_half(progress: Progress) -> Progress:
 
 
 def _with_speakers(
-    heard: _Heard, voices: Mapping[str, Vector], stages: Stages, options: Options, clock: _Clock
+    heard: _Heard,
+    diarize: Callable[[Progress], Diarization],
+    voices: Mapping[str, Vector],
+    stages: Stages,
+    options: Options,
+    *,
+    clock: _Clock,
 ) -> Transcript:
     with clock.stage("diarize") as progress:
-        diarization = _NOBODY
-        if options.diarize:
-            diarization = stages.diarize(heard.waveform, heard.activity, options=options, progress=progress)
-        diarization, naming = name_speakers(diarization, voices)
+        diarization, naming = name_speakers(diarize(progress), voices)
         counting = count_notes(len(diarization.speakers), options) if options.diarize else ()
     with clock.stage("assign"):
         words = assign_speakers(heard.words, diarization)
