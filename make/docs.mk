@@ -2,5 +2,5 @@
 
 .PHONY: docs
 
-docs: $(PLAIN) ## rewrite the tables of README.md and docs/http.md from the code
+docs: $(PLAIN) ## rewrite the tables of README.md and docs from the code
 	@$(BIN)/python tools/tables.py

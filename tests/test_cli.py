@@ -21,7 +21,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import psutil
 import pytest
@@ -36,11 +36,14 @@ from diarist.formats import FORMATS, rttm, seed, seglst
 DIARIST = Path(sys.executable).with_name("diarist")
 
 
-def diarist(*arguments: str | Path, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+def diarist(
+    *arguments: str | Path, cwd: Path | None = None, stdin: IO[bytes] | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run the installed command in a pipe."""
     return subprocess.run(
         [str(DIARIST), *map(str, arguments)],
         cwd=cwd,
+        stdin=stdin,
         env=os.environ | variables,
         capture_output=True,
         text=True,
@@ -128,8 +131,8 @@ def test_version_names_diarist_and_its_engines() -> None:
             ["a.wav", "--min-speakers", "3", "--max-speakers", "2"],
             "--min-speakers (3) is greater than --max-speakers (2)",
         ),
-        (["a.wav", "--language", "english"], "--language: String should match pattern"),
-        (["a.wav", "--languages", "en,german"], "--languages.1: String should match pattern"),
+        (["a.wav", "--language", "english"], "--language: Whisper's code is needed"),
+        (["a.wav", "--languages", "en,german"], "--languages.1: Whisper's code is needed"),
         (["a.wav", "--languages", "en,de", "--language", "en"], "leave out one of the two"),
         (["a.wav", "--channels", "split", "--num-speakers", "2"], "leave out --num-speakers"),
         (["a.wav", "--threads", "-1"], "DIARIST_THREADS: Input should be greater than or equal to 0"),
@@ -137,7 +140,7 @@ def test_version_names_diarist_and_its_engines() -> None:
         (["a.wav", "--device", "tpu"], "'--device'"),
         (["a.wav", "--no-such-option"], "No such option"),
         ([], "Missing argument"),
-        (["a/call.wav", "b/call.wav"], "two inputs are both called call.wav"),
+        (["a/call.wav", "b/call.wav", "-f", "txt"], "two inputs are both called call.wav"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -326,11 +329,73 @@ def test_a_reader_that_goes_away_ends_the_batch(call: Path, tmp_path: Path) -> N
         assert (process.stderr.read(), process.wait(120)) == (b"", 1)
 
 
-def test_a_folder_that_cannot_be_written_fails_the_file(call: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("a file")
-    done = diarist("transcribe", call, "-f", "txt", "-o", tmp_path / "out", "-q")
+def test_an_output_that_cannot_be_written_fails_the_file(call: Path, tmp_path: Path) -> None:
+    (tmp_path / "call.txt").mkdir()
+    done = diarist("transcribe", call, "-f", "txt", "-o", tmp_path, "-q")
     assert done.returncode == 1
-    assert re.fullmatch(rf".*call\.wav: .+ \({tmp_path}/out\)\n", done.stderr)
+    assert re.fullmatch(r".*call\.wav: .+ \(.+\)\n", done.stderr)
+
+
+@pytest.mark.parametrize("folder", ["out", "out/deeper"])
+def test_a_folder_that_is_a_file_is_refused_before_any_work(call: Path, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "out").write_text("a file")
+    done = diarist("transcribe", call, "-f", "txt", "-o", tmp_path / folder, DIARIST_MODELS_DIR=str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert f"{tmp_path}/out is not a folder" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["speech.txt", "linked.wav"])
+def test_an_output_never_takes_the_place_of_a_recording(call: Path, tmp_path: Path, given: str) -> None:
+    recording = Path(shutil.copy(call, tmp_path / "speech.txt"))
+    (tmp_path / "linked.wav").symlink_to("linked.txt")
+    (tmp_path / "linked.txt").symlink_to("speech.txt")
+    before = recording.read_bytes()
+    done = diarist("transcribe", tmp_path / given, "-f", "srt,txt", "-o", tmp_path)
+    assert done.returncode == 2
+    assert f"would be written over the recording {tmp_path / given}" in done.stderr
+    assert recording.read_bytes() == before
+    assert not (tmp_path / "speech.srt").exists()
+
+
+def test_a_recording_comes_through_a_pipe(call: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(call.read_bytes()), daemon=True)
+    writer.start()
+    with call.open("rb") as recording:
+        done = diarist("transcribe", "-", pipe, "-q", "-f", "txt", "-o", tmp_path, stdin=recording)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/stdin.txt\n{tmp_path}/pipe.txt\n")
+    assert "Chicago" in (tmp_path / "stdin.txt").read_text()
+    assert (tmp_path / "pipe.txt").read_text() == (tmp_path / "stdin.txt").read_text()
+
+
+def test_more_through_a_pipe_than_is_allowed_is_refused(call: Path) -> None:
+    with call.open("rb") as recording:
+        done = diarist("transcribe", "-", stdin=recording, DIARIST_MAX_BYTES="1000")
+    assert done.returncode == 1
+    assert done.stderr.startswith("-: more than 1000 bytes came through the pipe")
+
+
+def test_recordings_of_one_name_may_be_printed_together(call: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    other = shutil.copy(call, tmp_path / "a" / "call.wav")
+    done = diarist("transcribe", call, other, "-q")
+    headings = [line for line in done.stdout.splitlines() if line.startswith("# ")]
+    assert (done.returncode, headings) == (0, [f"# {call}", f"# {other}"])
+
+
+def test_a_url_of_another_kind_says_which_are_fetched() -> None:
+    done = diarist("transcribe", "file:///etc/hostname")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "file:///etc/hostname: this is a URL that is not fetched: http and https are\n",
+    )
+
+
+def test_where_nobody_says_a_word_the_summary_says_so(recordings: Path) -> None:
+    done = diarist("transcribe", recordings / "misc" / "empty.wav")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert re.search(r"no words in 8\.2 s, \d\.\d s of them detected as speech", done.stderr)
 
 
 def test_a_url_is_fetched_and_its_query_shown_nowhere(call: Path, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_notes_about_the_speakers_there_were_are_gone(
     assert len(first["notes"]) == 1
     named = [
         "SPEAKER_00 is Ann: similarity 0.71",
-        "Bob was not heard: no other speaker has a similarity of 0.5 or more",
+        "Bob was not heard: no speaker left has a similarity of 0.5 or more",
         "Bob was not looked for: this diarizer gives no voice vectors",
         "min_speakers is 9, and 2 speakers were found: the rest say too little alone",
     ]

@@ -122,6 +122,15 @@ def test_a_body_that_cannot_be_read_is_refused_without_repeating_it(tmp_path: Pa
     assert "hidden" not in wrong.text + broken.text
 
 
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "a JSON object is needed as the body"), (b"{", "the body is not JSON")]
+)
+def test_a_body_that_is_none_says_what_is_needed(tmp_path: Path, content: bytes, said: str) -> None:
+    with client(tmp_path) as proxy:
+        answer = proxy.post("/predict", content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (400, said)
+
+
 def test_a_line_is_logged_for_a_request_without_query_body_or_secret(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -91,12 +91,15 @@ def test_what_is_no_object_is_refused_by_its_kind(body: object, kind: str) -> No
         ({"audio_file": 7}, "audio_file: Input should be a valid string"),
         ({"audio_file": None, "audio_b64": ["AAAA"]}, "audio_b64: Input should be a valid string"),
         ({"speakers": 2}, "unknown key 'speakers'; known keys: audio_file, audio_b64, language"),
-        ({"language": "english"}, "language: String should match pattern"),
+        (
+            {"language": "english"},
+            "language: Whisper's code is needed, two or three letters as in en, de or yue",
+        ),
         ({"language": 3}, "language: Input should be a valid string"),
         ({"languages": "en"}, "languages: Input should be a valid array"),
         ({"languages": []}, "languages: Array should have at least 1 item"),
         ({"languages": ["en"] * 11}, "languages: Array should have at most 10 items"),
-        ({"languages": ["en", "german"]}, "languages.1: String should match pattern"),
+        ({"languages": ["en", "german"]}, "languages.1: Whisper's code is needed"),
         ({"languages": ["en"], "language": "en"}, "leave out one of the two"),
         ({"task": "summarize"}, "task: Input should be 'transcribe' or 'translate'"),
         ({"num_speakers": 0}, "num_speakers: Input should be greater than or equal to 1"),
@@ -169,6 +172,8 @@ def test_what_is_no_object_is_refused_by_its_kind(body: object, kind: str) -> No
         ({"result_url": 1}, "result_url: Input should be a valid string"),
         ({"label_studio": {}}, 'label_studio belongs to output "label_studio", not to "json"'),
         ({"label_studio": {"lables": ["A"]}}, "unknown key 'label_studio.lables'; known keys: labels_name, text_name"),
+        ({"transcription": 3}, "transcription: it must be an object with some of the keys no_speech_threshold"),
+        ({"num_speakers": 2, "diarize": False}, "diarize: false tells no speakers apart: leave out num_speakers"),
         ({"stream": "true"}, "stream: Input should be a valid boolean"),
     ],
     ids=str,
@@ -229,3 +234,14 @@ def test_a_message_repeats_no_more_than_the_start_of_an_unknown_key() -> None:
     with pytest.raises(BadRequest) as refused:
         parse_request({"audio_file": "https://example.com/a.wav", "x" * 10_000: 1})
     assert len(str(refused.value)) < 1000
+
+
+def test_a_wrong_element_is_not_told_as_a_missing_one() -> None:
+    told = refusal({"audio_file": URL, "known_speakers": [{"name": "Ada"}]})
+    assert told.startswith("known_speakers.0: exactly one of")
+    assert "at least 1 item" not in told
+
+
+def test_many_problems_of_one_kind_are_told_in_a_few_lines() -> None:
+    told = refusal({"audio_file": URL, "known_speakers": [{"name": "Ada", "embedding": ["x"] * 192}]})
+    assert told.endswith("and 184 more problems like these")

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -27,12 +28,16 @@ def serve(root: Path, port: int) -> None:
     from _truss_shared import log_config  # noqa: PLC0415
     from truss_server import TrussServer  # noqa: PLC0415
 
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+    except OSError as error:
+        sys.exit(f"port {port} cannot be had ({error.strerror}): choose another, as in make truss-serve PORT=8081")
     truss = TrussServer(port, "config.yaml")
     server = uvicorn.Server(
         uvicorn.Config(
             truss.create_application(),
-            host="127.0.0.1",
-            port=port,
             http="h11",
             loop="uvloop",
             log_config=log_config.make_log_config("INFO"),
@@ -41,7 +46,7 @@ def serve(root: Path, port: int) -> None:
     )
     truss._server = server  # noqa: SLF001 - the server stops itself through it when the model cannot load
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn has ended in order, then raises Ctrl-C again
-        asyncio.run(server.serve())
+        asyncio.run(server.serve(sockets=[listening]))
     if truss._model.load_failed:  # noqa: SLF001
         sys.exit(1)
     sys.stdout.flush()

@@ -95,7 +95,9 @@ def diarist(
 
 @app.command()
 def transcribe(
-    inputs: Annotated[list[str], typer.Argument(metavar="FILE_OR_URL", help="Files, or http(s) URLs.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="FILE_OR_URL", help="Files, http(s) URLs, or - for standard input.")
+    ],
     formats: Annotated[
         list[str] | None,
         typer.Option(

@@ -7,7 +7,7 @@ say what is allowed, and never repeat a value, since a value may be a signed URL
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -194,16 +194,15 @@ def _earlier(value: Any) -> Transcript | None:  # noqa: ANN401 - whatever JSON h
     return transcript
 
 
-_FOR_DIARIZING = (
+_FOR_SPEAKERS = (
     "num_speakers",
     "min_speakers",
     "max_speakers",
-    "diarize",
     "diarization",
-    "transcript",
     "known_speakers",
     "return_embeddings",
 )
+_FOR_DIARIZING = (*_FOR_SPEAKERS, "diarize", "transcript")
 _FOR_TRANSCRIBING = ("language", "languages", "task", "diarize", "align", "initial_prompt", "hotwords", "transcription")
 
 
@@ -288,7 +287,7 @@ class TranscriptionRequest(BaseModel):
         if self.transcript is not None and (given := self._given(_FOR_TRANSCRIBING)):
             message = f"transcript keeps its words and gets new speakers: leave out {given}"
             raise ValueError(message)
-        if not self.diarize and (given := self._given(("diarization", "known_speakers"))):
+        if not self.diarize and (given := self._given(_FOR_SPEAKERS)):
             message = f"diarize: false tells no speakers apart: leave out {given}"
             raise ValueError(message)
         if self.label_studio is not None and self.output != "label_studio":
@@ -340,7 +339,7 @@ def parse_request(body: Any) -> TranscriptionRequest:  # noqa: ANN401 - whatever
     try:
         return TranscriptionRequest.model_validate(dict(body))
     except ValidationError as error:
-        raise BadRequest("; ".join(_explain(item) for item in error.errors(include_input=False))) from None
+        raise BadRequest(_explained(error.errors(include_input=False))) from None
 
 
 def _check_text(body: Mapping[str, Any]) -> None:
@@ -362,12 +361,29 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _LONGEST_KEY = 100  # characters of a caller's own key that a message repeats
 
 
+def _explained(items: Sequence[Any]) -> str:
+    """What is wrong with a body, a few problems of it; not that a list lacks the elements that are wrong themselves."""
+    inner = {item["loc"][0] for item in items if len(item["loc"]) > 1}
+    told = [item for item in items if not (item["type"] == "too_short" and item["loc"][0] in inner)]
+    rest = len(told) - _MOST_PROBLEMS
+    more = [f"and {rest} more problem{'s'[: rest != 1]} like these"] if rest > 0 else []
+    return "; ".join([*map(_explain, told[:_MOST_PROBLEMS]), *more])
+
+
+_MOST_PROBLEMS = 8  # that one message names
+
+
 def _explain(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     key = ".".join(str(part) for part in item["loc"])[:_LONGEST_KEY]
     if item["type"] == "extra_forbidden":
         allowed = TranscriptionRequest if len(item["loc"]) == 1 else _INNER[item["loc"][0]]
         return f"unknown key {key!r}; known keys: {', '.join(allowed.model_fields)}"
+    if item["type"] == "string_pattern_mismatch" and "language" in key:
+        return f"{key}: Whisper's code is needed, two or three letters as in en, de or yue"
+    if item["type"] in {"model_type", "model_attributes_type"} and item["loc"][0] in _INNER:
+        return f"{key}: it must be an object with some of the keys {', '.join(_INNER[item['loc'][0]].model_fields)}"
     reason = item["msg"].removeprefix("Value error, ").replace("Tuple", "Array").replace("valid tuple", "valid array")
+    reason = reason.replace(" after validation, not 0", "")
     return f"{key}: {reason}" if key else reason
 
 

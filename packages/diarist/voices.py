@@ -60,7 +60,7 @@ def name_speakers(diarization: Diarization, known: Mapping[str, Vector]) -> tupl
     ]
     found = {column for _, column in pairs}
     notes += [
-        f"{name} was not heard: no other speaker has a similarity of {SAME_VOICE} or more"
+        f"{name} was not heard: no speaker left has a similarity of {SAME_VOICE} or more"
         for column, name in enumerate(names)
         if column not in found
     ]

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from http import HTTPStatus
+from typing import Any
 
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Request
@@ -97,8 +98,17 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _misread(_: Request, error: Exception) -> Response:
     """A body or a parameter of another shape: which, and what is allowed; never the value."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - Starlette gives a handler what it was added for
-    problems = (f"{'.'.join(str(part) for part in item['loc'][1:])}: {item['msg']}" for item in error.errors())
+    problems = map(_problem, error.errors())
     return JSONResponse(_body("; ".join(problems), "BadRequest"), 400)
+
+
+def _problem(item: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    if item["type"] == "json_invalid":
+        return "the body is not JSON"
+    key = ".".join(str(part) for part in item["loc"][1:])
+    if key:
+        return f"{key}: {item['msg']}"
+    return "a JSON object is needed as the body" if item["loc"][0] == "body" else str(item["msg"])
 
 
 def _body(message: str, kind: str) -> dict[str, str]:

@@ -62,6 +62,8 @@ def build(settings: ProxySettings) -> FastAPI:
 
     @contextmanager
     def lifespan() -> Iterator[None]:
+        if settings.label_studio_api_key is None:
+            logger.warning("LABEL_STUDIO_API_KEY is not set: no task of Label Studio can be read or predicted")
         jobs.launch()
         if settings.endpoint == "local":
             endpoint.wake()  # costs nothing but memory, and tells the version before Label Studio asks

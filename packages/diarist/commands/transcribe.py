@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from diarist import audio, pipeline
 from diarist.commands.models import fetch_missing
 from diarist.commands.terminal import CtrlC, Terminal
 from diarist.commands.writing import write_atomically
-from diarist.errors import BadRequest, DiaristError, ModelMissing
+from diarist.errors import AudioTooLarge, BadRequest, DiaristError, ModelMissing
 from diarist.fetch import fetched, redacted
 from diarist.formats import FORMATS, Context, render
 from diarist.models import ModelStore
@@ -25,6 +28,7 @@ from diarist.settings import Settings
 from diarist.types import Transcript
 
 STDOUT = "-"  # as a folder: print instead of writing files
+STDIN = "-"  # as an input
 MAX_EMBEDDED_BYTES = 50_000_000  # of a recording inside an html page; base64 makes it a third longer
 
 # What browsers play (https://developer.mozilla.org/en-US/docs/Web/Media/Guides/Formats/Containers).
@@ -87,26 +91,59 @@ def run(
     if not names:
         names = ("txt",) if folder in {None, STDOUT} else ("json",)
         folder = folder or STDOUT
-    sources = sources_of(inputs)
+    sources = sources_of(inputs, written=folder != STDOUT)
+    if folder != STDOUT:
+        check_outputs(sources, names, Path(folder or "."))
     ctrl_c = CtrlC()
     work = Transcription(settings, options, formats=names, folder=folder or ".", terminal=terminal, ctrl_c=ctrl_c)
     with ctrl_c.watched():
         work.run(sources)
 
 
-def sources_of(given: Sequence[str]) -> tuple[Source, ...]:
+def check_outputs(sources: Sequence[Source], formats: Sequence[str], folder: Path) -> None:
+    """Find out before any work that outputs could not be written, or would take the place of a recording.
+
+    Raises:
+        BadRequest: the folder is a file; or an output is one of the inputs, by whatever name.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise BadRequest(f"--output-dir {folder}: {there} is not a folder: name one, or a new one")
+    inputs = {identity: source.given for source in sources if (identity := _identity(Path(source.given)))}
+    for source in sources:
+        for name in formats:
+            path = folder / _output_name(source, name)
+            if (identity := _identity(path)) in inputs:
+                message = f"{path} would be written over the recording {inputs[identity]}"
+                raise BadRequest(f"{message}: name another folder with --output-dir")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What two paths of one file have in common; a URL, like a file that is not there, has nothing."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _output_name(source: Source, format_name: str) -> str:
+    return source.name + FORMATS[format_name].suffix
+
+
+def sources_of(given: Sequence[str], *, written: bool = True) -> tuple[Source, ...]:
     """Name the outputs of each input: by its stem, or by its whole file name where several share the stem.
 
     >>> [source.name for source in sources_of(["a/call.mp3", "https://host/x/call.wav?sig=1", "talk.flac"])]
     ['call.mp3', 'call.wav', 'talk']
 
     Raises:
-        BadRequest: two inputs would write the same files.
+        BadRequest: two inputs would write the same files, where any are written.
     """
     stems = Counter(_stem(item).lower() for item in given)  # some file systems ignore case
     names = [_stem(item) if stems[_stem(item).lower()] == 1 else _file_name(item) for item in given]
     twice = [name for name, times in Counter(name.lower() for name in names).items() if times > 1]
-    if twice:
+    if twice and written:
         message = f"two inputs are both called {twice[0]} and would write the same files: run them one by one"
         raise BadRequest(f"{message}, with a different --output-dir each")
     return tuple(Source(item, name) for item, name in zip(given, names, strict=True))
@@ -176,7 +213,7 @@ class Transcription:
         if self._folder == STDOUT:
             if heading:
                 self._terminal.result(f"# {source.label}")
-            for text in texts.values():
+            for text in filter(None, texts.values()):
                 self._terminal.result(text.removesuffix("\n"))
         else:
             for name, text in texts.items():
@@ -210,7 +247,7 @@ class Transcription:
         context = Context(file_id=re.sub(r"\s+", "_", source.name))
         if "html" in self._formats and source.media_type and path.stat().st_size <= MAX_EMBEDDED_BYTES:
             context = Context(file_id=context.file_id, audio=path.read_bytes(), media_type=source.media_type)
-        return {source.name + FORMATS[name].suffix: render(name, transcript, context) for name in self._formats}
+        return {_output_name(source, name): render(name, transcript, context) for name in self._formats}
 
 
 @contextmanager
@@ -219,12 +256,40 @@ def _local(source: Source, settings: Settings) -> Iterator[Path]:
         with fetched(source.given, settings) as path:
             yield path
         return
+    if "://" in source.given:
+        raise BadRequest("this is a URL that is not fetched: http and https are")
     path = Path(source.given)
-    if path.is_dir():
-        raise BadRequest(f"this is a folder: name the recordings in it, as in {path}/*.wav")
-    if not path.exists():
+    if source.given == STDIN:
+        with _spooled(sys.stdin.buffer, settings.max_bytes) as spooled:
+            yield spooled
+    elif path.is_fifo() or path.is_char_device():
+        with path.open("rb") as pipe, _spooled(pipe, settings.max_bytes) as spooled:
+            yield spooled
+    elif not source.given or not path.exists():
         raise BadRequest("there is no such file")
-    yield path
+    elif path.is_dir():
+        raise BadRequest(f"this is a folder: name the recordings in it, as in {path}/*.wav")
+    else:
+        yield path
+
+
+@contextmanager
+def _spooled(pipe: BinaryIO, limit: int) -> Iterator[Path]:
+    """What comes through a pipe, in a temporary file: decoding has to go back and forth in it.
+
+    Raises:
+        AudioTooLarge: more comes than `limit` bytes.
+        BadRequest: it is a terminal.
+    """
+    if pipe.isatty():
+        raise BadRequest("a terminal is no recording: name a file, or send one through a pipe")
+    with NamedTemporaryFile(prefix="diarist-") as file:
+        while block := pipe.read(2**20):
+            file.write(block)
+            if file.tell() > limit:
+                raise AudioTooLarge(f"more than {limit} bytes came through the pipe, the limit (DIARIST_MAX_BYTES)")
+        file.flush()
+        yield Path(file.name)
 
 
 def _is_url(given: str) -> bool:
@@ -232,6 +297,8 @@ def _is_url(given: str) -> bool:
 
 
 def _file_name(given: str) -> str:
+    if given == STDIN:
+        return "stdin"
     if not _is_url(given):
         return Path(given).name or "recording"
     # A path's last part may hold anything once it is decoded: separators too.
@@ -245,7 +312,8 @@ def _stem(given: str) -> str:
 
 def _summary(transcript: Transcript) -> str:
     if not transcript.segments:
-        return f"no speech in {transcript.duration:.1f} s"
+        speech = f", {transcript.uncovered:.1f} s of them detected as speech" if transcript.uncovered else ""
+        return f"no words in {transcript.duration:.1f} s{speech}"
     seconds = sum(transcript.timings.values())
     speakers = f"{len(transcript.speakers)} speaker{'s'[: len(transcript.speakers) != 1]}"
     words = sum(len(segment.words) for segment in transcript.segments)

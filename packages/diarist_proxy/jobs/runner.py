@@ -95,6 +95,7 @@ class Runner:
         if not isinstance(error, DiaristError):
             logger.error("job %s: attempt %d failed", claim.job, claim.attempts, exc_info=error)
             return self._surprised(claim, tickets)
+        logger.warning("job %s: attempt %d failed: %s", claim.job, claim.attempts, error)
         self._metrics.failed(error)
         if error.transient:
             return self._later(claim, error, tickets)
