@@ -20,9 +20,10 @@ DEMO_FORMATS := json,srt,vtt,txt,rttm,seglst,html
 # What keeps the libraries from the network while the tests run.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 PIP_NO_INDEX=1 PYANNOTE_METRICS_ENABLED=0
 
-# The suites of real processes, which race the clock of a busy machine: of these, a test that fails is tried once more,
-# and what needed that is printed, with why. The engine's tests are not tried again.
-PROCESSES := tests/test_truss_server.py tests/test_cli.py $(wildcard tests/test_proxy_*.py)
+# The suites of real processes race the clock of a busy machine: of these, a test that fails is tried once more, and
+# what needed that is printed, with why. The other tests are not tried again.
+PROCESSES := tests/test_truss_server.py tests/test_cli.py
+PROXY_TESTS := $(wildcard tests/test_proxy_*.py)
 SECOND_TRY := --reruns 1 --rerun-show-tracebacks -raR
 
 .DEFAULT_GOAL := help
@@ -53,8 +54,9 @@ proxy: $(PROXY) ## install the proxy for Label Studio and the embedded weights: 
 
 test: check models truss-env ## check, then the whole suite, with the network forbidden
 	@$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-		$(PROCESSES:%=--ignore=%) # a core for each of two; the file that takes longest is not the last
-	@$(OFFLINE) $(BIN)/python -m pytest $(SECOND_TRY) -n 3 --dist loadfile $(PROCESSES) # they wait more than they work
+		$(addprefix --ignore=,$(PROCESSES) $(PROXY_TESTS)) # a core for each of two; the longest file is not the last
+	@$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SECOND_TRY) -n 2 --dist loadfile $(PROCESSES)
+	@$(OFFLINE) $(BIN)/python -m pytest $(SECOND_TRY) -n 3 --dist loadfile $(PROXY_TESTS) # they wait more than they work
 
 check: $(DEV) ## formatter, linter and strict types, changing nothing
 	@$(BIN)/ruff format --check $(CODE)

@@ -344,6 +344,21 @@ def test_a_folder_that_is_a_file_is_refused_before_any_work(call: Path, tmp_path
     assert f"{tmp_path}/out is not a folder" in done.stderr
 
 
+def test_a_folder_that_no_system_takes_is_refused(call: Path) -> None:
+    done = diarist("transcribe", call, "-f", "txt", "-o", "a" * 300)
+    assert done.returncode == 2
+    assert "File name too long" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_recording_on_standard_input_is_not_written_over_either(call: Path, tmp_path: Path) -> None:
+    recording = Path(shutil.copy(call, tmp_path / "stdin.txt"))
+    with recording.open("rb") as stdin:
+        done = diarist("transcribe", "-", "-f", "txt", stdin=stdin, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "would be written over the recording -" in done.stderr
+
+
 @pytest.mark.parametrize("given", ["speech.txt", "linked.wav"])
 def test_an_output_never_takes_the_place_of_a_recording(call: Path, tmp_path: Path, given: str) -> None:
     recording = Path(shutil.copy(call, tmp_path / "speech.txt"))
@@ -384,12 +399,17 @@ def test_recordings_of_one_name_may_be_printed_together(call: Path, tmp_path: Pa
     assert (done.returncode, headings) == (0, [f"# {call}", f"# {other}"])
 
 
-def test_a_url_of_another_kind_says_which_are_fetched() -> None:
-    done = diarist("transcribe", "file:///etc/hostname")
-    assert (done.returncode, done.stderr) == (
-        1,
-        "file:///etc/hostname: this is a URL that is not fetched: http and https are\n",
+def test_a_url_of_another_kind_says_which_are_fetched_and_shows_no_secret() -> None:
+    done = diarist("transcribe", "s3://key:secret@bucket/call.wav?X-Amz-Signature=secret")
+    told = "s3://bucket/call.wav: this is a URL that is not fetched: http and https are\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_a_closed_standard_input_is_told() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{DIARIST} transcribe - <&-"], capture_output=True, text=True, timeout=300, check=False
     )
+    assert (done.returncode, done.stderr) == (1, "-: standard input is closed\n")
 
 
 def test_where_nobody_says_a_word_the_summary_says_so(recordings: Path) -> None:

@@ -18,13 +18,20 @@ from diarist.settings import Settings
 
 def test_what_is_loaded_stands_in_the_version(embedded: Stages) -> None:
     assert embedded.model_version.endswith(":faster_whisper-tiny.en+attention+fine-segmentation-3.0+campplus")
-    assert (embedded.window_duration, embedded.retries) == (12.0, True)
+    assert (embedded.window_duration, embedded.retries, embedded.diarize_beside) == (12.0, True, False)
 
 
-def test_numpy_keeps_to_one_thread_beside_those_of_the_stages(embedded: Stages) -> None:
-    assert embedded
-    loaded = ThreadpoolController().select(internal_api="openblas").info()
-    assert [library["num_threads"] for library in loaded if "numpy" in library["filepath"]] == [1]
+@pytest.mark.parametrize(("operators", "expected"), [(None, 1), ("2", 2)])
+def test_numpy_keeps_to_one_thread_beside_those_of_the_stages(
+    monkeypatch: pytest.MonkeyPatch, operators: str | None, expected: int
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if operators:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", operators)
+    with ThreadpoolController().select(internal_api="openblas").limit(limits=2):
+        engines.load(Settings())
+        loaded = ThreadpoolController().select(internal_api="openblas").info()
+        assert {library["num_threads"] for library in loaded if "numpy" in library["filepath"]} == {expected}
 
 
 def test_whisperx_and_pyannote_can_be_chosen_one_by_one() -> None:

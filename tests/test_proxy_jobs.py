@@ -185,15 +185,18 @@ def test_a_job_that_stays_away_fails_with_its_reason(tmp_path: Path) -> None:
     desk.close()
 
 
-def test_an_error_that_no_later_try_can_mend_ends_a_job_at_once(desk_with: Callable[[Handler], Desk]) -> None:
+def test_an_error_that_no_later_try_can_mend_ends_a_job_at_once(
+    desk_with: Callable[[Handler], Desk], caplog: pytest.LogCaptureFixture
+) -> None:
     def handle(payload: Mapping[str, Any], job: JobContext) -> None:
-        raise BadRequest("the recording is empty")
+        raise BadRequest("the recording\nis empty")
 
     desk = desk_with(handle)
     desk.submit("a")
     assert eventually(desk.idle, within=LONG)
     assert (desk.job("a").state, desk.job("a").attempts) == ("failed", 1)
-    assert desk.job("a").error == "the recording is empty"
+    assert desk.job("a").error == "the recording\nis empty"
+    assert f"job {desk.job('a').id}: attempt 1 failed: the recording is empty" in caplog.messages
     assert b'diarist_errors_total{at="job",error="BadRequest"} 1.0' in desk.jobs.metrics.text()
 
 

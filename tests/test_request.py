@@ -169,6 +169,10 @@ def test_what_is_no_object_is_refused_by_its_kind(body: object, kind: str) -> No
             "diarize: false tells no speakers apart: leave out known_speakers",
         ),
         ({"known_speakers": [ANN], "channels": "split"}, "leave out known_speakers"),
+        (
+            {"known_speakers": [{"name": "Ann", "embedding": []}]},
+            "embedding: Array should have at least",
+        ),
         ({"result_url": 1}, "result_url: Input should be a valid string"),
         ({"label_studio": {}}, 'label_studio belongs to output "label_studio", not to "json"'),
         ({"label_studio": {"lables": ["A"]}}, "unknown key 'label_studio.lables'; known keys: labels_name, text_name"),

@@ -12,6 +12,7 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ import requests
 
 from diarist.models import ModelStore
 from diarist.settings import Settings
-from truss_environment import SECRET, Server, eventually, server_python, serving, stage
+from truss_environment import ROOT, SECRET, Server, eventually, server_python, serving, stage
 
 MAX_WAITING = 4
 LIMITS = {
@@ -419,6 +420,16 @@ def test_models_that_cannot_answer_turn_the_readiness_off(staged: Path, files: F
         assert answer.json()["error"].endswith(answer.headers["x-request-id"])
         assert not server.ready()
         assert server.logged("the models fail even on a second of silence")
+
+
+def test_a_busy_port_is_told_in_a_line(staged: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [str(part) for part in (server_python(), ROOT / "tools" / "serve_truss.py", staged, port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"port {port} cannot be had (Address already in use): choose")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_terminated_server_ends_at_once_even_while_it_works(staged: Path, files: Files, tmp_path: Path) -> None:

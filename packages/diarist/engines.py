@@ -37,8 +37,10 @@ def load(settings: Settings) -> Stages:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # oneDNN, inside CTranslate2, keeps some 2 MB for each of the last 1,024 lengths of audio that it has met.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
-    # NumPy's own threads would wait for each other beside the threads that the stages share the cores out to.
-    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+    # NumPy's own threads would wait for each other beside the threads that the stages share the cores out to. This is
+    # for the whole process; an operator's value stays here too.
+    if "OPENBLAS_NUM_THREADS" not in os.environ:
+        ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     return _Loader(settings).stages()
 
 
@@ -74,7 +76,7 @@ class _Loader:
             model_version=self._version(),
             window_duration=WINDOW_DURATION if self._asr == "whisperx" else SHORT_WINDOW_DURATION,
             retries=self._settings.vad == "segmentation",
-            diarize_beside=self._diarizer == "fine" and self._device == "cuda",  # fine runs on the CPU's cores
+            diarize_beside=takes_other_hardware(self._diarizer, self._device),
         )
 
     def _require_libraries(self) -> None:
@@ -189,6 +191,17 @@ _NEEDS_EXTRA = {
     "aligner": ("ctc",),
     "diarizer": ("pyannote", "pyannote_shared"),
 }
+
+
+def takes_other_hardware(diarizer: str, device: str) -> bool:
+    """Whether diarizing leaves alone what the transcriber runs on: the fine diarizer runs on the CPU's cores.
+
+    >>> takes_other_hardware("fine", "cuda"), takes_other_hardware("fine", "cpu")
+    (True, False)
+    >>> takes_other_hardware("pyannote", "cuda")
+    False
+    """
+    return diarizer == "fine" and device == "cuda"
 
 
 def device(settings: Settings) -> str:

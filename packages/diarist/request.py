@@ -363,8 +363,8 @@ _LONGEST_KEY = 100  # characters of a caller's own key that a message repeats
 
 def _explained(items: Sequence[Any]) -> str:
     """What is wrong with a body, a few problems of it; not that a list lacks the elements that are wrong themselves."""
-    inner = {item["loc"][0] for item in items if len(item["loc"]) > 1}
-    told = [item for item in items if not (item["type"] == "too_short" and item["loc"][0] in inner)]
+    deeper = {item["loc"][:length] for item in items for length in range(len(item["loc"]))}
+    told = [item for item in items if not (item["type"] == "too_short" and item["loc"] in deeper)]
     rest = len(told) - _MOST_PROBLEMS
     more = [f"and {rest} more problem{'s'[: rest != 1]} like these"] if rest > 0 else []
     return "; ".join([*map(_explain, told[:_MOST_PROBLEMS]), *more])

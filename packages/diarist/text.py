@@ -39,6 +39,16 @@ def plain(word: str) -> str:
     return re.sub(r"\W", "", word.casefold())
 
 
+def one_line(text: str, longest: int) -> str:
+    """Somebody's text, fit for a line of a log: without line breaks, and not too long.
+
+    >>> one_line("it " + chr(10) + " failed", 20), one_line("it failed", 4)
+    ('it failed', 'it f…')
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[:longest]}…"
+
+
 def join(words: Iterable[str], language: str | None) -> str:
     """Join words into text, as the language writes them; blank words vanish.
 

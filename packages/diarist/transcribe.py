@@ -31,7 +31,7 @@ END_PADDING = 5.0  # seconds of silence after the longest window of a batch; wit
 
 CPU_BATCH = 6  # windows that a CPU core decodes at once, at most; more are no faster, see docs/adr/0016
 SMALLEST_CPU_BATCH = 2
-CPU_BATCHES = 16  # that a recording is cut into before batches grow, so that no core is idle while another decodes
+CPU_SHARE = 16  # a batch takes no more than this part of a recording, so that no core is idle while another decodes
 END_SLACK = 0.03  # seconds before a window's end, a frame of attention and a half, in which no word begins
 SPARE_SECONDS = 2.0  # added to a window's length when its share of Whisper's tokens for 30 s is counted
 
@@ -251,7 +251,7 @@ def cpu_batch(num_windows: int) -> int:
     >>> [cpu_batch(num_windows) for num_windows in (1, 32, 60, 1000)]
     [2, 2, 4, 6]
     """
-    return min(CPU_BATCH, max(SMALLEST_CPU_BATCH, math.ceil(num_windows / CPU_BATCHES)))
+    return min(CPU_BATCH, max(SMALLEST_CPU_BATCH, math.ceil(num_windows / CPU_SHARE)))
 
 
 def check_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
@@ -62,8 +63,8 @@ class Source:
 
     @property
     def label(self) -> str:
-        """How messages call it: a URL without its query, which may be a signature."""
-        return redacted(self.given) if self.is_url else self.given
+        """How messages call it: a URL, of whatever kind, without its query, which may be a signature."""
+        return redacted(self.given) if "://" in self.given else self.given
 
     @property
     def media_type(self) -> str | None:
@@ -106,10 +107,13 @@ def check_outputs(sources: Sequence[Source], formats: Sequence[str], folder: Pat
     Raises:
         BadRequest: the folder is a file; or an output is one of the inputs, by whatever name.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise BadRequest(f"--output-dir {folder}: {there} is not a folder: name one, or a new one")
-    inputs = {identity: source.given for source in sources if (identity := _identity(Path(source.given)))}
+    try:
+        there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)
+        if not there.is_dir():
+            raise BadRequest(f"--output-dir {folder}: {there} is not a folder: name one, or a new one")
+    except OSError as error:
+        raise BadRequest(f"--output-dir {folder}: {error.strerror}") from None
+    inputs = {identity: source.given for source in sources if (identity := _identity(_place(source)))}
     for source in sources:
         for name in formats:
             path = folder / _output_name(source, name)
@@ -118,10 +122,15 @@ def check_outputs(sources: Sequence[Source], formats: Sequence[str], folder: Pat
                 raise BadRequest(f"{message}: name another folder with --output-dir")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What two paths of one file have in common; a URL, like a file that is not there, has nothing."""
+def _place(source: Source) -> Path | int:
+    """The path of an input, or the descriptor of standard input."""
+    return Path(source.given) if source.given != STDIN else sys.stdin.fileno() if sys.stdin else -1
+
+
+def _identity(place: Path | int) -> tuple[int, int] | None:
+    """What two places of one file have in common; a URL, like a file that is not there, has nothing."""
     try:
-        found = path.stat()
+        found = os.stat(place)  # noqa: PTH116 - a descriptor has no path
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
@@ -260,6 +269,8 @@ def _local(source: Source, settings: Settings) -> Iterator[Path]:
         raise BadRequest("this is a URL that is not fetched: http and https are")
     path = Path(source.given)
     if source.given == STDIN:
+        if sys.stdin is None:
+            raise BadRequest("standard input is closed")
         with _spooled(sys.stdin.buffer, settings.max_bytes) as spooled:
             yield spooled
     elif path.is_fifo() or path.is_char_device():
@@ -283,13 +294,14 @@ def _spooled(pipe: BinaryIO, limit: int) -> Iterator[Path]:
     """
     if pipe.isatty():
         raise BadRequest("a terminal is no recording: name a file, or send one through a pipe")
-    with NamedTemporaryFile(prefix="diarist-") as file:
-        while block := pipe.read(2**20):
-            file.write(block)
-            if file.tell() > limit:
-                raise AudioTooLarge(f"more than {limit} bytes came through the pipe, the limit (DIARIST_MAX_BYTES)")
-        file.flush()
-        yield Path(file.name)
+    with TemporaryDirectory(prefix="diarist-") as folder:
+        path = Path(folder, "recording")
+        with path.open("wb") as file:
+            while block := pipe.read(2**20):
+                file.write(block)
+                if file.tell() > limit:
+                    raise AudioTooLarge(f"more than {limit} bytes came through the pipe, the limit (DIARIST_MAX_BYTES)")
+        yield path
 
 
 def _is_url(given: str) -> bool:

@@ -15,6 +15,7 @@ from diarist.errors import (
     EndpointError,
     EndpointUnavailable,
 )
+from diarist.text import one_line
 from diarist_proxy.endpoint import Call
 
 FAILURES = 3  # a recording on which the endpoint itself fails is tried so often …
@@ -109,10 +110,7 @@ def _counted(remembered: str | None) -> tuple[int, float]:
 
 def fit_words(words: object) -> str:
     """What an endpoint says in its own words, fit for a line of a log; nothing where it is no text."""
-    if not isinstance(words, str):
-        return ""
-    line = " ".join(words.split())
-    return line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]}…"
+    return one_line(words, LONGEST_MESSAGE) if isinstance(words, str) else ""
 
 
 def _refusal(status: int, message: str, said: Mapping[str, Any]) -> BadRequest:

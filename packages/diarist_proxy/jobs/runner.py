@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import SQLAlchemyError
 
 from diarist.errors import Cancelled, DiaristError
+from diarist.text import one_line
 from diarist_proxy.jobs.job import Failed, Handler, State
 from diarist_proxy.jobs.table import Claim, JobTable
 from diarist_proxy.jobs.tickets import Tickets
@@ -20,6 +21,7 @@ from diarist_proxy.settings import ProxySettings
 from diarist_proxy.store import Store
 
 MAX_SURPRISES = 3  # attempts that end in an error nobody thought of
+LONGEST_REASON = 500  # characters of an error that the log repeats
 MAX_CRASHES = 5  # processes that may end under one job
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 30.0
 REPORT_SECONDS = 0.5  # between two writes of the same stage's progress
@@ -95,7 +97,7 @@ class Runner:
         if not isinstance(error, DiaristError):
             logger.error("job %s: attempt %d failed", claim.job, claim.attempts, exc_info=error)
             return self._surprised(claim, tickets)
-        logger.warning("job %s: attempt %d failed: %s", claim.job, claim.attempts, error)
+        logger.warning("job %s: attempt %d failed: %s", claim.job, claim.attempts, one_line(str(error), LONGEST_REASON))
         self._metrics.failed(error)
         if error.transient:
             return self._later(claim, error, tickets)
