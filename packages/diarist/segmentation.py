@@ -17,7 +17,9 @@ from diarist.batching import in_threads
 from diarist.types import SAMPLE_RATE, Progress, Samples, Span, Waveform
 
 CHUNK_DURATION = 10.0  # seconds; what segmentation-3.0 was trained on
-CHUNK_STEP = 2.0  # seconds; every frame is heard by five chunks, see docs/adr/0003
+CHUNK_STEP = 3.0  # seconds; every frame is heard by three or four chunks, see docs/adr/0003
+SHORT_RECORDING = 45.0  # seconds; what is shorter lies mostly near its ends, where fewer chunks hear a frame …
+SHORT_CHUNK_STEP = 2.0  # … so its chunks are closer
 CPU_BATCH = 4  # chunks at once; more leave the cache of a CPU core, and fewer waste the recurrent layers' time
 
 FRAME_STEP = 270 / SAMPLE_RATE  # seconds between frames: SincNet stride 10, times three max-pools of 3
@@ -78,14 +80,15 @@ class ChunkSegmenter:
 
     What lies beyond the end of the recording is filled by repeating the last chunk's own sound: digital silence
     beside it makes plain noise stand out like speech. `padding="silence"` does as pyannote does.
-    The network is called with so many chunks, from so many threads at once.
+    Without a step of its own, it takes the one that suits the recording. The network is called with so many chunks,
+    from so many threads at once.
     """
 
     def __init__(
         self,
         network: Network,
         *,
-        chunk_step: float = CHUNK_STEP,
+        chunk_step: float | None = None,
         padding: Padding = "repeat",
         batch: int = CPU_BATCH,
         threads: int = 1,
@@ -95,7 +98,8 @@ class ChunkSegmenter:
 
     def __call__(self, waveform: Waveform, *, progress: Progress) -> Activity:
         """Segment a whole recording; a chunk that reaches beyond its end is padded."""
-        starts = chunk_starts(waveform.duration, self._chunk_step)
+        step = self._chunk_step or step_for(waveform.duration)
+        starts = chunk_starts(waveform.duration, step)
         batches = [starts[first : first + self._batch] for first in range(0, len(starts), self._batch)]
 
         def run(batch: list[float]) -> _Heard:
@@ -113,9 +117,9 @@ class ChunkSegmenter:
         total = max(1, round((waveform.duration - FRAME_DURATION) / FRAME_STEP) + 1)
         return Activity(
             masks=masks,
-            chunk_step=self._chunk_step,
-            speech=_average(speech, self._chunk_step, total),
-            overlap=_average(overlap, self._chunk_step, total),
+            chunk_step=step,
+            speech=_average(speech, step, total),
+            overlap=_average(overlap, step, total),
             duration=waveform.duration,
         )
 
@@ -125,6 +129,15 @@ class ChunkSegmenter:
         if self._padding == "silence" or len(piece) == 0:
             return np.pad(piece, (0, size - len(piece)))
         return np.resize(piece, size)
+
+
+def step_for(duration: float) -> float:
+    """Seconds from the start of one chunk to that of the next, in a recording of so many seconds.
+
+    >>> step_for(30.0), step_for(600.0)
+    (2.0, 3.0)
+    """
+    return SHORT_CHUNK_STEP if duration < SHORT_RECORDING else CHUNK_STEP
 
 
 def chunk_starts(duration: float, step: float) -> list[float]:
