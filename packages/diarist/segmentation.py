@@ -18,8 +18,8 @@ from diarist.types import SAMPLE_RATE, Progress, Samples, Span, Waveform
 
 CHUNK_DURATION = 10.0  # seconds; what segmentation-3.0 was trained on
 CHUNK_STEP = 3.0  # seconds; every frame is heard by three or four chunks, see docs/adr/0003
-SHORT_RECORDING = 45.0  # seconds; what is shorter lies mostly near its ends, where fewer chunks hear a frame …
-SHORT_CHUNK_STEP = 2.0  # … so its chunks are closer
+SHORT_RECORDING = 90.0  # seconds; in what is shorter, chunks may be closer, since that takes some tenths of a second
+SHORT_CHUNK_STEP = 2.0
 CPU_BATCH = 4  # chunks at once; more leave the cache of a CPU core, and fewer waste the recurrent layers' time
 
 FRAME_STEP = 270 / SAMPLE_RATE  # seconds between frames: SincNet stride 10, times three max-pools of 3
