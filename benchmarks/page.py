@@ -81,9 +81,9 @@ METHOD = """## How it is measured
   1688, 1998, 2033 and 2414; 2609 and 3005 have rows of their own. The sample's number of speakers was seen when the
   constant that decides it (0.66) was chosen, so its count is no report. Times of words, and where speakers change
   between them, were set on flite's voices and AMI `trn*`, and looked at on the six readers and the sample.
-  Windows for Whisper were compared on flite, AMI `trn*` and the four readers named. The step of the segmentation (2 s in
-  recordings of less than 90 s, which all sets of errors are, and 3 s in longer ones, such as the timed one) was chosen
-  on flite and the same four, and the limit of 90 s after a look at the sample and at the number of speakers.
+  Windows for Whisper were compared on flite, AMI `trn*` and the four readers named. The step of the segmentation, 2 s
+  in recordings of less than 90 s, which all sets of errors are, and 3 s in longer ones, such as the timed one, was
+  chosen on flite and the same four, and the limit of 90 s after a look at the sample and at the number of speakers.
 - **Invented words.** The gates that drop doubtful text were set on a "Woohoo!" that Whisper hears in hum, which
   is one of the kinds of sound that they are measured on."""
 
