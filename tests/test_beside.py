@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from typing import Never
 
 import pytest
 
@@ -58,32 +59,32 @@ def test_what_the_work_raises_is_raised_where_it_is_waited_for(error: Exception)
     assert caught.value is error
 
 
+def endless(progress: Progress, stopped: threading.Event) -> Never:
+    """Work that ends only when it is stopped, and says so."""
+    try:
+        while True:
+            progress(0, 1)
+    except Cancelled:
+        stopped.set()
+        raise
+
+
 def test_work_that_nobody_waits_for_any_more_is_stopped() -> None:
     stopped = threading.Event()
-
-    def work(progress: Progress) -> None:
-        try:
-            while True:
-                progress(0, 1)
-        except Cancelled:
-            stopped.set()
-            raise
-
-    with pytest.raises(KeyError), beside(work):
+    with pytest.raises(KeyError), beside(lambda progress: endless(progress, stopped)):
         raise KeyError
     assert stopped.is_set()
 
 
 def test_a_waiter_that_gives_up_stops_the_work() -> None:
-    def work(progress: Progress) -> None:
-        while True:
-            progress(0, 1)
+    stopped = threading.Event()
 
     def gone(completed: float, total: float) -> None:
         raise Cancelled("the caller has gone")
 
-    with pytest.raises(Cancelled, match="caller"), beside(work) as result:
+    with pytest.raises(Cancelled, match="caller"), beside(lambda progress: endless(progress, stopped)) as result:
         result(gone)
+    assert stopped.is_set()
 
 
 def test_diarizing_beside_the_transcription_gives_the_same_answer(embedded: Stages, jfk: Waveform) -> None:
@@ -111,12 +112,7 @@ def test_a_cancelled_transcription_stops_the_diarization_beside_it(embedded: Sta
     stopped = threading.Event()
 
     def diarize(waveform: Waveform, activity: Activity, *, options: Options, progress: Progress) -> Diarization:
-        try:
-            while True:
-                progress(0, 1)
-        except Cancelled:
-            stopped.set()
-            raise
+        endless(progress, stopped)
 
     def observer(stage: str, completed: float, total: float) -> None:
         if stage == "transcribe":
